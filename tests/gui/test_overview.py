@@ -18,6 +18,7 @@ from pytestqt.qtbot import QtBot
 from app import protocol
 from app.common.errors import BusyError
 from app.contributions.ledger import Ledger
+from app.p2p import machine_records
 from app.protocol import TrainerPhase
 from app.spec.about import AboutSpec
 from app.state.events import (
@@ -49,6 +50,7 @@ from tests.support.gui.windows import (
     clipped,
     progress,
 )
+from tests.support.machine.machines import record
 from tests.support.training.works import contribution
 
 pytestmark = pytest.mark.gui
@@ -237,6 +239,31 @@ def test_it_says_what_the_swarm_is_for(bench: Bench) -> None:
     assert card.isVisible()
     words = [each.text() for each in card.findChildren(QLabel) if each.isVisible()]
     assert {"Old letters", "MIT"} <= set(words)
+
+
+def test_it_says_how_many_machines_are_there_and_how_many_are_of_the_lab(bench: Bench) -> None:
+    swarm, machines, store = (
+        bench.window.overview.swarm,
+        bench.session.machines,
+        bench.session.store,
+    )
+    bench.dispatch(*WATCHING)
+    assert swarm.value("machines") == "–"
+    now = time.time()
+    told = {
+        name: record(alias=name, time=now, lab=lab, state=state)
+        for name, lab, state in (
+            ("a", "vision", "training"),
+            ("b", "", "watching"),
+            ("c", "vision", machine_records.LEFT),
+        )
+    }
+    machines.fleet.take(told, now)
+    for lab, said in (("", "2"), ("vision", "2, 1 of your lab")):
+        store.replace_settings(store.settings.model_copy(update={"lab": lab}))
+        for listener in tuple(machines._listeners):  # as after a reading
+            listener()
+        assert swarm.value("machines") == said
 
 
 def test_a_refused_action_becomes_a_problem(bench: Bench, qtbot: QtBot) -> None:

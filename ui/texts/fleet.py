@@ -18,6 +18,20 @@ def machine_name(machine: Machine, *, own: bool) -> str:
     return _("{alias} (this machine)").format(alias=alias) if own else alias
 
 
+def how_many(machines: Sequence[Machine], *, lab: str) -> str:
+    """How many machines are there, and how many of them are of a lab, "" for none."""
+    here = [
+        each.record
+        for each in machines
+        if each.record.state != LEFT and Concern.SILENT not in each.concerns
+    ]
+    if not lab or not here:
+        return units.count(len(here) or None)
+    ours = sum(each.lab == lab for each in here)
+    text = _("{count}, {ours} of your lab")
+    return text.format(count=units.count(len(here)), ours=units.count(ours))
+
+
 def machine_state(machine: Machine, now: float) -> str:
     """What is wrong with a machine, if anything, and its phase."""
     if Concern.SILENT in machine.concerns:

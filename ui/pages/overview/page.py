@@ -1,5 +1,6 @@
 """The overview page: the state, the swarm's progress, and this machine's figures."""
 
+import time
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
@@ -23,6 +24,7 @@ from ui.pages.overview.lost_swarm import LostSwarmNotice
 from ui.pages.overview.welcome import Welcome
 from ui.style.theme import Theme
 from ui.texts import costs, units
+from ui.texts import fleet as fleet_texts
 from ui.texts import states as texts
 from ui.texts.given import contributions as contribution_texts
 from ui.texts.given import energy as energy_texts
@@ -82,6 +84,7 @@ class Overview(QScrollArea):
         self.share = button(_("Invite…"), "quiet")
         self.leave = button(_("Leave"), "quiet")
         self.copy = icon_button("copy", _("Copy the peer id"), theme)
+        self._machines_seen = units.NONE
         self._lay_out()
         self._connect()
         self.show_state(model.state)
@@ -123,6 +126,7 @@ class Overview(QScrollArea):
 
     def _connect(self) -> None:
         self._model.changed.connect(self._on_state)
+        self._readings = self._model.session.machines.subscribe(self._on_machines)
         self._summary_model.changed.connect(self._on_summary)
         self._limit.changed.connect(lambda: self._on_state(self._model.state))
         self.share.clicked.connect(self._actions.share_wanted)
@@ -189,14 +193,21 @@ class Overview(QScrollArea):
         self._show_what_happened()
         run_id = state.swarm.run_id if state.swarm is not None else ""
         if run_id != self._told_of:
-            self._told_of = run_id
+            self._told_of, self._machines_seen = run_id, units.NONE
             self._show_given()
         self.machine.show_values(_machine(state))
         _say(self.cost, self._cost(state))
-        self.swarm.show_values(_swarm(state))
+        self.swarm.show_values(_swarm(state) | {"machines": self._machines_seen})
         self.network.show_values(_network(state))
         self.copy.setEnabled(bool(state.peer_id))
         self.share.setEnabled(bool(state.peer_id))
+
+    def _on_machines(self) -> None:
+        """They were read, every few seconds."""
+        session = self._model.session
+        machines = session.machines.fleet.machines(time.time())
+        self._machines_seen = fleet_texts.how_many(machines, lab=session.store.settings.lab)
+        self._on_state(self._model.state)
 
     def _show_what_happened(self) -> None:
         self.happened.setVisible(len(self._model.session.timeline) > 0)
@@ -206,6 +217,7 @@ class Overview(QScrollArea):
     def show_closing(self) -> None:
         """Say that the app is closing, and disable all controls."""
         self._closing = True
+        self._readings.close()
         self.headline.show_closing()
         self.welcome.setEnabled(False)
         self.share.setEnabled(False)
@@ -273,6 +285,7 @@ def _precision(own: OwnTraining) -> str:
 def _swarm_rows() -> dict[str, str]:
     return {
         "trainers": _("Training now"),
+        "machines": _("Machines"),
         "peers": _("Peers connected"),
         "rate": _("Samples/s together"),
         "loss": _("Loss, mean"),
