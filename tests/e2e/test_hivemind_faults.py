@@ -16,7 +16,12 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 @pytest.mark.parametrize(
-    ("trial", "library", "ours"), [("failed", [0, 0, 0, 0], [2, 2, 2, 2]), ("unequal", 3.0, 2.0)]
+    ("trial", "library", "ours"),
+    [
+        ("failed", [0, 0, 0, 0], [2, 2, 2, 2]),
+        ("unequal", 3.0, 2.0),
+        ("search", True, False),
+    ],
 )
 async def test_the_library_is_wrong_and_ours_is_right(trial: str, library: Any, ours: Any) -> None:
     assert await outcome("library", trial) == library

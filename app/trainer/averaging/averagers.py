@@ -10,6 +10,7 @@ from hivemind.optim.state_averager import TrainingStateAverager
 from hivemind.p2p import PeerID
 
 from app.p2p.plausible import agreed_epoch
+from app.trainer.averaging.gathering import searches
 from app.trainer.averaging.guarded_averager import GuardedAveraging
 from app.trainer.averaging.members_only import MembersOnly, MembersOnlyDonor
 from app.trainer.peer.traffic import CountedTraffic
@@ -21,6 +22,30 @@ class CountingStateAverager(
     """Averages parameters and optimizer state, and sends them to newcomers."""
 
     wire_class = TrainingStateAverager
+
+    _round: StepControl | None = None
+
+    def _do(self, *arguments: Any, **options: Any) -> None:
+        """As hivemind's, but it is known which round runs."""
+        *before, averages, found, scaler, sets_to_none = arguments
+        if averages:
+            if found is None or found.triggered or found.done():
+                found = self.schedule_step(gather=self.local_epoch, **options)
+            self._round = found
+        passed: tuple[Any, ...] = (*before, averages, found, scaler, sets_to_none)
+        super()._do(*passed, **options)
+
+    def end_search(self) -> None:
+        """Give up a round that has found no group yet; returns once the next one may begin.
+
+        WORKAROUND (hivemind 1.1.12): it begins no round while one runs. A search that lasts longer
+        than an epoch then costs the next epoch's round: of two peers, one may always search in odd
+        epochs and the other in even ones, and their weights stay apart for good.
+        """
+        if self._round is not None and searches(self._round):
+            self._round.cancel()
+            with self.lock_averaging:  # the round's thread notices
+                pass
 
     async def _aggregate_with_group(self, *arguments: Any, **options: Any) -> dict[PeerID, int]:
         """As hivemind's, which then takes the highest epoch that a member claims for the true

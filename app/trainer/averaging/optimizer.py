@@ -143,6 +143,7 @@ class CitizenOptimizer(hivemind.Optimizer):
         everybody = self.tracker.swarm_samples(self._entering)
         self._peers, self._failure = 1, ""
         self.averaging_since = time.monotonic()
+        self.state_averager.end_search()
         try:
             with self._work.waiting():
                 super()._update_global_epoch(grad_scaler)

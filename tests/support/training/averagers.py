@@ -1,13 +1,15 @@
 """What hivemind's gradient averager or ours makes of the same:
 
-    python tests/support/training/averagers.py library|ours failed|unequal
+    python tests/support/training/averagers.py library|ours failed|unequal|search
 
-Prints the gradients after a round that failed, or the mean of unequal micro-batches, as JSON. Each
-in a process of its own: an averager is forked, which is safe only before there are threads.
+Prints the gradients after a round that failed, the mean of unequal micro-batches, or whether a
+search for a group keeps the next round of averaging the state from beginning, as JSON. Each in a
+process of its own: an averager is forked, which is safe only before there are threads.
 """
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +18,13 @@ from typing import Any
 import hivemind
 import torch
 from hivemind.optim.grad_averager import GradientAverager
+from hivemind.optim.state_averager import TrainingStateAverager
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from app.organiser.admission import OPEN
-from app.trainer.averaging.averagers import KeepingGradientAverager
-from app.trainer.averaging.guard import GradientBounds
+from app.trainer.averaging.averagers import CountingStateAverager, KeepingGradientAverager
+from app.trainer.averaging.guard import GradientBounds, StateBounds
 from app.trainer.averaging.guarded_averager import RoundGuard
 from app.trainer.averaging.offences import Offences
 
@@ -77,8 +80,40 @@ def mean_of_unequal_batches(kind: type[GradientAverager], dht: hivemind.DHT) -> 
             return float(averaged[0])
 
 
+def blocks_the_next_round(kind: type[GradientAverager], dht: hivemind.DHT) -> bool:
+    """Search for a group that nobody else enters, until the next epoch ends."""
+    options: dict[str, Any] = {}
+    made: type[TrainingStateAverager] = TrainingStateAverager
+    if kind is KeepingGradientAverager:
+        made = CountingStateAverager
+        options["guard"] = RoundGuard(bounds=StateBounds(), offences=Offences())
+        options["admission"] = OPEN
+    averager = made(
+        dht=dht,
+        prefix=made.__name__,
+        params=[torch.nn.Parameter(torch.ones(4))],
+        optimizer=lambda params: torch.optim.SGD(params, lr=0.1),
+        start=True,
+        **options,
+    )
+    averager.step(averaging_round=True, delay_averaging=True, averaging_opts={"timeout": 15.0})
+    while not averager.averaging_in_progress:
+        time.sleep(0.01)
+    if isinstance(averager, CountingStateAverager):
+        averager.end_search()
+    found = averager.averaging_in_progress
+    for pending in averager.pending_updates:
+        pending.cancel()
+    averager.shutdown()
+    return found
+
+
 KINDS = {"library": GradientAverager, "ours": KeepingGradientAverager}
-TRIALS = {"failed": gradients_after_failed_round, "unequal": mean_of_unequal_batches}
+TRIALS = {
+    "failed": gradients_after_failed_round,
+    "unequal": mean_of_unequal_batches,
+    "search": blocks_the_next_round,
+}
 
 
 def main() -> None:
