@@ -1,7 +1,16 @@
-"""The baseline: a PySide6 window with one pyqtgraph plot. Prints when it was painted."""
+"""The baseline: a PySide6 window with one pyqtgraph plot. Prints when it was painted.
 
+python tests/bench/bare_window.py [MODULES]
+
+MODULES: a file with names of modules to import first, as ``imported.py`` prints them.
+"""
+
+import contextlib
+import importlib
+import json
 import sys
 import time
+from pathlib import Path
 
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QObject, QTimer
@@ -21,6 +30,11 @@ class PaintWatch(QObject):
         QApplication.quit()
 
 
+if sys.argv[1:]:
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    for name in json.loads(Path(sys.argv[1]).read_text()):
+        with contextlib.suppress(ImportError, AttributeError):  # made at run time
+            importlib.import_module(name)
 application = QApplication(sys.argv)
 window = QMainWindow()
 plot = pg.PlotWidget()

@@ -1,9 +1,11 @@
-"""Three ways to train the same model on the same data with one thread, one after the other:
+"""Ways to train the same model on the same data with one thread, one after the other:
 
-    python tests/bench/training_loops.py torch|hivemind|trainer
+    python tests/bench/training_loops.py torch|tuned|compiled|hivemind|trainer
 
-Prints samples per second over `EPOCHS` optimizer steps, the first one not counted. The two bare
-loops are what a person would write by hand; they share only model and data with the app.
+Prints samples per second over `EPOCHS` optimizer steps, the first one not counted. The bare loops
+are what a person would write by hand; they share only model and data with the app. ``tuned`` has
+the app's setting of the C library's heap and a fused optimizer as well, ``compiled`` also
+`torch.compile` of model and loss.
 """
 
 import asyncio
@@ -11,6 +13,7 @@ import os
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -69,6 +72,25 @@ def bare_torch(folder: str) -> float:
 
     model, batches, loss_of = model_and_data(folder)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, betas=(0.9, 0.95), weight_decay=0)
+    return accumulating(model, batches, loss_of, optimizer)
+
+
+def tuned_torch(folder: str, *, compiles: bool = False) -> float:
+    """The same with what makes the app's trainer fast."""
+    import torch
+
+    from app.trainer import heap
+
+    heap.keep()
+    model, batches, loss_of = model_and_data(folder)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=3e-3, betas=(0.9, 0.95), weight_decay=0, fused=True
+    )
+    return accumulating(model, batches, torch.compile(loss_of) if compiles else loss_of, optimizer)
+
+
+def accumulating(model, batches, loss_of, optimizer) -> float:  # noqa: ANN001
+    """The loop itself."""
     clock, done = Clock(), False
     while not done:
         for _ in range(TARGET // MICRO):
@@ -151,7 +173,13 @@ async def _app_trainer(folder: Path) -> float:
 if __name__ == "__main__":
     Priority().lower()  # as the app's trainer does: other work on the machine hits all alike
     with tempfile.TemporaryDirectory() as scratch:
-        loops = {"torch": bare_torch, "hivemind": bare_hivemind, "trainer": app_trainer}
+        loops = {
+            "torch": bare_torch,
+            "tuned": tuned_torch,
+            "compiled": partial(tuned_torch, compiles=True),
+            "hivemind": bare_hivemind,
+            "trainer": app_trainer,
+        }
         print(loops[sys.argv[1]](scratch), flush=True)
         sys.stdout.flush()
         if sys.argv[1] == "hivemind":
