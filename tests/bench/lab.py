@@ -43,7 +43,7 @@ from app.p2p import calls  # noqa: E402
 from app.p2p.scout import Scout  # noqa: E402
 from app.p2p.streams import frames  # noqa: E402
 from app.swarm.fleet import Machine  # noqa: E402
-from tests.support.lab.observers import Observer, admin_of, lab_key  # noqa: E402
+from tests.support.lab.observers import Observer, admin_of, all_open, lab_key  # noqa: E402
 from tests.support.machine.machines import new_key  # noqa: E402
 
 MACHINES = 20
@@ -260,12 +260,7 @@ async def main(count: int) -> int:
         key = lab_key(home).public_key
         observers = [Observer(root, f"lab-{number:02}", key) for number in range(count)]
         async with AsyncExitStack() as stack:
-            entries: tuple[str, ...] = ()
-            for each in observers:
-                stack.push_async_callback(each.close)
-                entries = entries or await each.open(entries)
-                if each is not observers[0]:
-                    await each.open(entries)
+            entries = await all_open(observers, stack)
             print(f"{count} machines are in the swarm", flush=True)
             admin, node = await stack.enter_async_context(admin_of(home, entries))
             machines = await all_see(node, count)

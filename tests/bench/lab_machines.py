@@ -14,20 +14,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from tests.support.lab.observers import Observer, lab_key  # noqa: E402
+from tests.support.lab.observers import Observer, all_open, lab_key  # noqa: E402
 
 
 async def main(root: Path, count: int) -> None:
     """Open them one after the other."""
     key = lab_key(root / "admin").public_key
     async with AsyncExitStack() as stack:
-        entries: tuple[str, ...] = ()
-        for number in range(count):
-            observer = Observer(root, f"lab-{number:02}", key)
-            stack.push_async_callback(observer.close)
-            entered = await observer.open(entries)
-            entries = entries or entered
-        print(json.dumps(entries), flush=True)
+        observers = (Observer(root, f"lab-{number:02}", key) for number in range(count))
+        print(json.dumps(await all_open(observers, stack)), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
 

@@ -3,11 +3,12 @@
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -31,6 +32,41 @@ def virtual_display(screen: str = "1280x800") -> Iterator[dict[str, str]]:
         os.close(reader)
         server.terminate()
         server.wait()
+
+
+def output_of(
+    script: str, *arguments: str, environment: dict[str, str] | None = None, quiet: bool = True
+) -> str:
+    """What a script of this folder prints. quiet: drop what it says on stderr, such as Qt's
+    warnings."""
+    return subprocess.run(
+        [sys.executable, str(HERE / script), *arguments],
+        env=environment,
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL if quiet else None,
+        text=True,
+    ).stdout
+
+
+@contextmanager
+def running(script: str, *arguments: str) -> Iterator[IO[str]]:
+    """A script of this folder that runs until its standard input ends; yields what it prints."""
+    process = subprocess.Popen(
+        [sys.executable, str(HERE / script), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield process.stdout
+    finally:
+        process.stdin.close()
+        process.wait(timeout=120)
+        process.stdout.close()
 
 
 def records(folder: Path) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from app.p2p.machine_records import LEFT, Flaw
 from app.p2p.sightings import PartFault, PeerInfo
 from app.state.facts import MemberFault
 from app.state.state import Phase
-from app.swarm.fleet import Concern, Machine
+from app.swarm.fleet import Concern, Machine, totals
 from ui.texts import units
 
 
@@ -20,16 +20,12 @@ def machine_name(machine: Machine, *, own: bool) -> str:
 
 def how_many(machines: Sequence[Machine], *, lab: str) -> str:
     """How many machines are there, and how many of them are of a lab, "" for none."""
-    here = [
-        each.record
-        for each in machines
-        if each.record.state != LEFT and Concern.SILENT not in each.concerns
-    ]
+    here = totals(machines).machines
     if not lab or not here:
-        return units.count(len(here) or None)
-    ours = sum(each.lab == lab for each in here)
+        return units.count(here or None)
+    ours = totals(each for each in machines if each.record.lab == lab).machines
     text = _("{count}, {ours} of your lab")
-    return text.format(count=units.count(len(here)), ours=units.count(ours))
+    return text.format(count=units.count(here), ours=units.count(ours))
 
 
 def machine_state(machine: Machine, now: float) -> str:

@@ -2,10 +2,8 @@
 
 import json
 import statistics
-import subprocess
-import sys
 
-from measuring import HERE, row, virtual_display
+from measuring import output_of, row, virtual_display
 
 RUNS = 3
 
@@ -13,14 +11,7 @@ RUNS = 3
 def shares() -> dict[str, float]:
     """One run of the window; see ``devices_window.py``."""
     with virtual_display() as environment:
-        output = subprocess.run(
-            [sys.executable, str(HERE / "devices_window.py")],
-            env=environment,
-            check=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        ).stdout
+        output = output_of("devices_window.py", environment=environment)
     found: dict[str, float] = json.loads(output.splitlines()[-1])
     return found
 

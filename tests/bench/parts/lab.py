@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measuring import HERE, ROOT, row, virtual_display
+from measuring import HERE, ROOT, output_of, row, running, virtual_display
 
 MACHINES = 20
 
@@ -32,34 +32,13 @@ def _command_from_the_window(root: Path) -> None:
     sys.path.insert(0, str(ROOT))
     from tests.support.processes.apps import tiny_spec
 
-    machines = subprocess.Popen(
-        [sys.executable, str(HERE / "lab_machines.py"), str(root), str(MACHINES)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert machines.stdin is not None
-    assert machines.stdout is not None
-    try:
-        file = root / "tiny.cotrain"
-        entries = json.loads(machines.stdout.readline())
+    file = root / "tiny.cotrain"
+    with running("lab_machines.py", str(root), str(MACHINES)) as printed:
+        entries = json.loads(printed.readline())
         file.write_text(json.dumps(tiny_spec(initial_peers=entries)))
         with virtual_display() as environment:
-            output = subprocess.run(
-                [
-                    *(sys.executable, str(HERE / "lab_window.py")),
-                    *(str(file), str(root / "admin"), str(MACHINES)),
-                ],
-                env=environment,
-                stdout=subprocess.PIPE,
-                text=True,
-                check=True,
-            ).stdout
-    finally:
-        machines.stdin.close()
-        machines.wait(timeout=120)
-        machines.stdout.close()
+            arguments = ("lab_window.py", str(file), str(root / "admin"), str(MACHINES))
+            output = output_of(*arguments, environment=environment, quiet=False)
     for each in json.loads(output.splitlines()[-1]):
         row(
             f"{each['done']} of {MACHINES} machines told from the window, within",

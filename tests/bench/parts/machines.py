@@ -1,7 +1,6 @@
 """Many machines: what their page takes."""
 
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from measuring import HERE, ROOT, row, virtual_display
+from measuring import ROOT, output_of, row, running, virtual_display
 
 CROWDS = (10, 100, 1000, 3000)
 NODES = 8
@@ -25,24 +24,11 @@ GAPS = {
 def crowd(machines: int) -> Iterator[tuple[list[str], float]]:
     """So many machines' records on real DHT nodes; yields addresses to enter by, and the bytes
     that one machine's publishing takes a minute."""
-    process = subprocess.Popen(
-        [sys.executable, str(HERE / "crowd.py"), RUN_ID, str(NODES), str(machines)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        addresses = [json.loads(process.stdout.readline())[0] for _ in range(NODES)]
-        published = float(process.stdout.readline())
-        assert process.stdout.readline() == "published\n"
+    with running("crowd.py", RUN_ID, str(NODES), str(machines)) as printed:
+        addresses = [json.loads(printed.readline())[0] for _ in range(NODES)]
+        published = float(printed.readline())
+        assert printed.readline() == "published\n"
         yield addresses, published
-    finally:
-        process.stdin.close()
-        process.wait(timeout=120)
-        process.stdout.close()
 
 
 def read_crowd(machines: int) -> dict[str, Any]:
@@ -52,13 +38,8 @@ def read_crowd(machines: int) -> dict[str, Any]:
         with crowd(machines) as (addresses, published):
             content = demo_spec() | {"run_id": RUN_ID, "initial_peers": addresses}
             file.write_text(json.dumps(content))
-            output = subprocess.run(
-                [sys.executable, str(HERE / "fleet_window.py"), str(file), str(machines)],
-                env=environment,
-                check=True,
-                stdout=subprocess.PIPE,
-                text=True,
-            ).stdout
+            arguments = ("fleet_window.py", str(file), str(machines))
+            output = output_of(*arguments, environment=environment, quiet=False)
         return json.loads(output.splitlines()[-1]) | {"published": published}
 
 

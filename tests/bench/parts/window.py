@@ -7,20 +7,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from measuring import HERE, ROOT, longest_gap, row, stop, virtual_display, wait_for_record
+from measuring import ROOT, longest_gap, output_of, row, stop, virtual_display, wait_for_record
 
 
 def seconds_to_paint_bare(environment: dict[str, str], *modules: str) -> float:
     """From starting the interpreter to the first paint of a window with one plot. modules: a file
     that names modules to import first."""
     started = time.monotonic()
-    output = subprocess.run(
-        [sys.executable, str(HERE / "bare_window.py"), *modules],
-        env=environment,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
+    output = output_of("bare_window.py", *modules, environment=environment)
     return float(output) - started
 
 
@@ -42,14 +36,7 @@ def seconds_to_paint_app(environment: dict[str, str]) -> float:
 def modules_of_the_app(environment: dict[str, str]) -> str:
     """As ``imported.py`` prints them."""
     with tempfile.TemporaryDirectory() as name:
-        return subprocess.run(
-            [sys.executable, str(HERE / "imported.py"), name],
-            env=environment,
-            check=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        ).stdout
+        return output_of("imported.py", name, environment=environment)
 
 
 def startup() -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,18 @@ class Observer:
         file = self.folders.logs / MACHINE_AUDIT
         lines = file.read_text().splitlines() if file.exists() else []
         return [json.loads(line) for line in lines]
+
+
+async def all_open(
+    observers: Iterable[Observer], stack: contextlib.AsyncExitStack
+) -> tuple[str, ...]:
+    """Let them enter a new swarm, which they leave with the stack; returns where to enter it."""
+    entries: tuple[str, ...] = ()
+    for each in observers:
+        stack.push_async_callback(each.close)
+        entered = await each.open(entries)
+        entries = entries or entered
+    return entries
 
 
 def lab_key(folder: Path) -> MachineKey:
